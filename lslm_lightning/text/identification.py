@@ -1,13 +1,19 @@
 """Language identification of texts: the script from Unicode, the language from py3langid."""
 
+import hashlib
+import json
 import random
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lslm_lightning.files import atomic_write
 from lslm_lightning.text.chinese import cjk_share
 from lslm_lightning.text.languages import (
     UNDETERMINED,
@@ -73,7 +79,7 @@ class Told:
         return f"language: {self.code}, told from {texts} ({script}); {setting} to say otherwise"
 
 
-def tell_language(texts: Sequence[str]) -> Told:
+def tell_language(texts: Sequence[str], folder: Path | None = None) -> Told:
     """Identify the language of texts from at most `SAMPLE` of them; the result is deterministic.
 
     Chinese, Japanese and Korean, and languages with a script of their own, are identified by their
@@ -81,6 +87,9 @@ def tell_language(texts: Sequence[str]) -> Told:
     probability is below `SURE`, or if the texts are in several scripts or languages. A script
     without spaces needs only a majority of the texts, since its rules also handle words of other
     scripts.
+
+    Args:
+        folder: cache of what py3langid selected for the same texts, since it takes long to load.
     """
     n = min(SAMPLE, len(texts))
     # every nth would be one language of two that take turns
@@ -106,7 +115,7 @@ def tell_language(texts: Sequence[str]) -> Told:
     code = language_by_letters(whole)
     if not code.startswith(UNDETERMINED):
         return Told(code, script, n)
-    identified, several = _identified(script, in_script)
+    identified, several = _identified_once(script, in_script, folder)
     return Told(identified or code, script, n, several)
 
 
@@ -157,6 +166,26 @@ def language_by_letters(text: str) -> str:
 def main_script(text: str) -> str:
     """Return the ISO 15924 code of the most frequent script; "" for a text without letters."""
     return next((script for script, _ in letters_by_script(text).most_common(1)), "")
+
+
+def _identified_once(
+    script: str, texts: Sequence[str], folder: Path | None
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return `_identified(script, texts)`, from the cache in `folder` if it has the result."""
+    if folder is None:
+        return _identified(script, texts)
+    made_by = [version(package) for package in ("py3langid", "babel")]
+    key = json.dumps([made_by, SURE, SURE_ALONE, MOST, script, *texts])
+    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    with suppress(OSError, ValueError, TypeError, KeyError):  # none yet, or damaged
+        cached = json.loads(path.read_text("utf-8"))
+        code, several = cached["language"], cached["several"]
+        if (code is None or isinstance(code, str)) and all(isinstance(n, str) for n in several):
+            return code, tuple(several)
+    code, several = _identified(script, texts)
+    with suppress(OSError):  # it can be identified again
+        atomic_write(path, json.dumps({"language": code, "several": several}))
+    return code, several
 
 
 def _identified(script: str, texts: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:

@@ -194,9 +194,10 @@ class CorpusData(LightningDataModule, ABC):
         if self.corpus.languages:
             return stated_language(self.corpus.languages[0], f"corpus {self.corpus_name}")
         first = list(texts)
-        told = tell_language(first)
+        cache = cache_directory() / "languages"
+        told = tell_language(first, cache)
         if not (told.is_sure or told.several) and (others := list(more)):
-            told = tell_language([*first, *others])
+            told = tell_language([*first, *others], cache)
         self.assumed_language = told.assumption
         return told.code
 

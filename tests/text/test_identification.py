@@ -1,5 +1,6 @@
 """Languages are told where texts are enough, and stay open where they are not."""
 
+import json
 import subprocess
 import sys
 
@@ -167,3 +168,42 @@ def test_the_identifier_is_loaded_only_when_a_language_is_asked_for():
 )
 def test_chance_has_no_part_in_it(text):
     assert len({tell_language([text]).code for _ in range(10)}) == 1
+
+
+@pytest.mark.slow
+def test_what_was_told_once_is_told_again_without_the_identifier(tmp_path):
+    texts = ["the government announced a new plan today", "and all of them went home"]
+    told = tell_language(texts)
+    assert tell_language(texts, tmp_path) == told
+    code = (
+        "import json, sys; from pathlib import Path; "
+        "from lslm_lightning.text.identification import tell_language as tell; "
+        "told = tell(json.loads(sys.argv[1]), Path(sys.argv[2])); "
+        "print(told == eval(sys.argv[3], vars(sys.modules[tell.__module__])), "
+        "'py3langid' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, json.dumps(texts), str(tmp_path), repr(told)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["True", "False"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "{}", '{"language": 1, "several": []}', '{"language": "de", "several": 3}'],
+)
+def test_a_damaged_cache_is_replaced_and_none_can_be_written_to_a_file(tmp_path, content):
+    texts = ["the government announced a new plan today", "and all of them went home"]
+    told = tell_language(texts, tmp_path)
+    [cached] = tmp_path.iterdir()
+    whole = cached.read_text("utf-8")
+    cached.write_text(content, "utf-8")
+    assert tell_language(texts, tmp_path) == told
+    assert cached.read_text("utf-8") == whole
+    assert tell_language(texts, cached / "folder") == told
+
+
+def test_other_texts_are_identified_anew(tmp_path):
+    english, german = "the government announced a new plan", "die Regierung hat einen neuen Plan"
+    assert tell_language([english], tmp_path) == tell_language([english])
+    assert tell_language([german], tmp_path) == tell_language([german])
+    assert len(list(tmp_path.iterdir())) == 2
