@@ -23,10 +23,14 @@ CLEAR = 1.3  # factor by which the best match is more similar than the second
 LEAST_LEAD = 0.15  # of the matches that are counted; the log of such a factor
 USUAL = 0.75  # matches with other lines expected by chance, per such match among references
 RELATED = 0.65  # mean share of references less similar to outputs than their own, if it is right
-SURE = float(np.log(1000))  # evidence in nats; correct orders stayed below 5.5
+SURE = float(np.log(2000))  # evidence in nats if half are moved; correct orders stayed below 7.4
+LEAST_MOVED = 0.5  # share of lines in the smallest permutation that is sought
+MOST_MOVED = 0.9  # highest estimate of the share of moved lines
+LEAST_CHRF = 30.0  # of outputs in the right order
 LIKELY = 1.0  # evidence in nats, if outputs fit their own references no better than others
 MOST_UNRELATED = 0.6  # highest mean share of references less similar than the own, if unrelated
-MOST_OWN = 2.0  # nats of evidence needed, per squared standard error that own matches are ahead
+MOST_OWN = 4.0  # more nats needed, per squared standard error that own matches are ahead
+MOST_DEFICIT = 2.0  # standard errors that they may be ahead by chance
 FEW_EQUAL = 2  # outputs that are the reference of another line, letter by letter
 RELATED_OWN = float(np.log(100))  # nats of evidence for matches with own lines
 
@@ -100,7 +104,11 @@ class Matches(NamedTuple):
 
 
 def clear_matches(
-    out: "csr_matrix", ref: "csr_matrix", queries: np.ndarray, is_unique: np.ndarray
+    out: "csr_matrix",
+    ref: "csr_matrix",
+    queries: np.ndarray,
+    is_unique: np.ndarray,
+    own_cosine: np.ndarray | None = None,
 ) -> Matches:
     """Return the best matching reference of each output in `queries`.
 
@@ -113,6 +121,9 @@ def clear_matches(
             references.
         queries: lines (Q,) of the outputs to match.
         is_unique: whether each reference is that of one line only (N,).
+        own_cosine: where references are matched with references, the cosine (N,) that each has with
+            its own line, so that it matches others only if it is more similar to them; without it,
+            a reference has nothing to do with its own line.
     """
     parts: list[Matches] = []
     out_by_gram, ref_by_gram = (matrix.T.tocsr() for matrix in (out, ref))  # (G, N)
@@ -124,6 +135,8 @@ def clear_matches(
         middle = (percentile + (rows <= own).mean(1)) / 2
         is_alike = rows > SAME if out is ref else np.zeros_like(rows, bool)
         rows[is_alike] = -1
+        if own_cosine is not None:
+            rows[here, part] = own_cosine[part]
         best = rows.argmax(1)
         top = rows[here, best]
         is_same = (ref[best] @ ref_by_gram).toarray() > SAME  # (Q, N)
@@ -135,6 +148,9 @@ def clear_matches(
         columns[is_alike] = -1
         if out is ref:
             columns[is_same] = -1
+        if own_cosine is not None:
+            is_moved = best != part
+            columns[here[is_moved], best[is_moved]] = own_cosine[best[is_moved]]
         # as many outputs may be as similar as there are references that count as one
         n_same = 0 if out is ref else is_same.sum(1) - 1
         second = np.maximum(rows.max(1), -np.sort(-columns, 1)[here, n_same])
@@ -158,6 +174,7 @@ def find_disorder(
     references: Sequence[str],
     n_character: int = 1000,
     block: int = BLOCK,
+    least_chrf: float | None = LEAST_CHRF,
 ) -> Order | None:
     """Return how many outputs match their own and another reference, or None if the order seems
     right or cannot be checked.
@@ -170,6 +187,8 @@ def find_disorder(
     Args:
         n_character: number of characters of each text that are used, from its start.
         block: lines in each block that is sampled from a long corpus.
+        least_chrf: chrF that outputs have if the order is right; None if it is unknown, as of texts
+            in two languages.
     """
     lines = sample(len(references), block=block)
     folded, other = ([fold(texts[i]) for i in lines] for texts in (outputs, references))
@@ -183,14 +202,22 @@ def find_disorder(
         queries = np.flatnonzero(is_unique & is_written)
     if min(len(queries), is_unique.sum()) < ENOUGH:
         return None
-    if len(queries) > N_QUERY:
-        queries = queries[np.linspace(0, len(queries) - 1, N_QUERY).astype(int)]
+    queries = thin(queries)
     out, ref = vectors([outputs[i] for i in lines], [references[i] for i in lines], n_character)
-    match_references = cache(lambda: clear_matches(ref, ref, queries, is_unique))
+    own_cosine = None if least_chrf is None else np.asarray(out.multiply(ref).sum(1)).ravel()
+    match_references = cache(lambda: clear_matches(ref, ref, queries, is_unique, own_cosine))
+
+    @cache
+    def share_moved() -> float:
+        asked = lines[thin(np.flatnonzero(is_asked))]
+        texts = ([each[i][:n_character] for i in asked] for each in (outputs, references))
+        return LEAST_MOVED if least_chrf is None else estimate_share_moved(*texts, least_chrf)
+
     if is_repetitive:
         found = clear_matches(ref, out, queries, is_written)
         n_own, n_other = found.count_matches(found.is_clear, len(other))
-        if has_more_than_usual(second_clearest(found, folded), match_references, len(other)):
+        second = second_clearest(found, folded)
+        if has_more_than_usual(second, match_references, len(other), share_moved):
             return Order(len(queries), int(n_own), int(n_other))
         return None
     found = clear_matches(out, ref, queries, is_unique)
@@ -199,7 +226,7 @@ def find_disorder(
     n_own, n_other = found.count_matches(found.is_clear, len(other))
     order = Order(len(queries), int(n_own), int(n_other))
     if has_equal_to_others(found, is_equal & found.is_clear, len(other)) or (
-        has_more_than_usual(found, match_references, len(other))
+        has_more_than_usual(found, match_references, len(other), share_moved)
     ):
         return order
     is_related = exceeds_chance(n_own, n_other, len(other))
@@ -207,7 +234,7 @@ def find_disorder(
     if is_related or not is_by_chance(middle):
         return None
     if middle.mean() + margin(len(middle)) > MOST_UNRELATED and not has_more_than_usual(
-        found, match_references, len(other), LIKELY
+        found, match_references, len(other), lambda: LEAST_MOVED, LIKELY
     ):
         return None
     return order._replace(is_unrelated=True)
@@ -246,8 +273,38 @@ def has_equal_to_others(found: Matches, is_equal: np.ndarray, n_line: int) -> bo
     return bool(is_enough and equal.own <= 4 * equal.other)
 
 
+def thin(lines: np.ndarray) -> np.ndarray:
+    """Return `N_QUERY` evenly spaced lines, or all if there are no more."""
+    if len(lines) <= N_QUERY:
+        return lines
+    return lines[np.linspace(0, len(lines) - 1, N_QUERY).astype(int)]
+
+
+def estimate_share_moved(
+    outputs: Sequence[str], references: Sequence[str], least_chrf: float
+) -> float:
+    """Return the share of lines that a permutation has moved, if outputs had a chrF of `least_chrf`
+    before it; from `LEAST_MOVED` to `MOST_MOVED`.
+
+    The chrF of moved lines is that with random references.
+    """
+    from sacrebleu.metrics import CHRF
+
+    order = np.random.default_rng(0).permutation(len(references))
+    present, by_chance = (
+        CHRF().corpus_score(outputs, [texts]).score
+        for texts in (references, [references[i] for i in order])
+    )
+    unmoved = max(0.0, present - by_chance) / max(1.0, least_chrf - by_chance)
+    return min(MOST_MOVED, max(LEAST_MOVED, 1 - unmoved))
+
+
 def has_more_than_usual(
-    found: Matches, match_references: Callable[[], Matches], n_line: int, sure: float = SURE
+    found: Matches,
+    match_references: Callable[[], Matches],
+    n_line: int,
+    share_moved: Callable[[], float],
+    sure: float = SURE,
 ) -> bool:
     """Return whether more outputs match other lines than unrelated texts on the same subjects do.
 
@@ -255,29 +312,34 @@ def has_more_than_usual(
     them there must be many more than chance explains, and their own references no more similar to
     them than others are, and so for the lines that they match. Where outputs are permuted, matches
     with other lines lead by as much as those with own lines: the further these are ahead at any
-    lead, the more evidence is needed. Where no more outputs match their own lines than by chance,
-    leads that differ a bit count as equal.
+    lead, the more evidence is needed. A permutation that moved more lines gives more evidence, so
+    that more is asked of it. Where no more outputs match their own lines than by chance, leads that
+    differ a bit count as equal.
 
     Args:
         match_references: matches references with other references.
         n_line: number of references.
-        sure: evidence needed, in nats.
+        share_moved: estimates the share of moved lines.
+        sure: evidence needed, in nats, if half of the lines were moved.
     """
     leads = np.unique(found.lead[found.lead > LEAST_LEAD])
     if not found.is_other.any():
         return False
     is_match = found.lead >= leads[:, None]  # (L, Q)
     own, other = found.count_matches(is_match, n_line)
-    deficit = max(0.0, float(((own - other) / np.sqrt(np.maximum(own + other, 1))).max()))
     is_other = is_match & found.is_other
     n_each = np.maximum(is_other.sum(1), 1)
     percentile, percentile_of_best = (
         (is_other * each).sum(1) / n_each for each in (found.percentile, found.percentile_of_best)
     )
-    needed = max(sure, MOST_OWN * deficit**2)
-    is_tried = (np.maximum(percentile, percentile_of_best) <= RELATED) & (
-        poisson_surprise(other, 1.0) >= needed
-    )
+    is_unlike_own = np.maximum(percentile, percentile_of_best) <= RELATED
+    surprise = poisson_surprise(other, 1.0)
+    if not (is_unlike_own & (surprise >= sure)).any():
+        return False
+    deficit = max(0.0, float(((own - other) / np.sqrt(np.maximum(own + other, 1))).max()))
+    needed = sure * (share_moved() / LEAST_MOVED) ** 2
+    needed += MOST_OWN * max(0.0, deficit**2 - MOST_DEFICIT**2)
+    is_tried = is_unlike_own & (surprise >= needed)
     if not is_tried.any():
         return False
     tried = leads[is_tried, None]

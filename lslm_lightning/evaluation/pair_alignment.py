@@ -75,7 +75,8 @@ def describe_pairs(sources: Sequence[str], targets: Sequence[str]) -> str:
             f"{'share words and numbers' if by_words else 'agree in length'} "
             f"with the targets {shift} rather than with their own"
         )
-    if (order := find_disorder(sources, targets, 300, PAIR_BLOCK)) and not order.is_unrelated:
+    order = find_disorder(sources, targets, 300, PAIR_BLOCK, least_chrf=None)
+    if order and not order.is_unrelated:
         return (
             f"{order.n_other:,} of {order.n_line:,} inspected sources share words and numbers with "
             f"the target of another line, {order.n_own:,} with their own"
