@@ -4,9 +4,18 @@ import random
 
 import numpy as np
 import pytest
+import sacrebleu
 
 from lslm_lightning.evaluation.alignment import find_shift
-from lslm_lightning.evaluation.disorder import Matches, find_disorder, second_clearest
+from lslm_lightning.evaluation.disorder import (
+    LEAST_CHRF,
+    LEAST_MOVED,
+    MOST_MOVED,
+    Matches,
+    estimate_share_moved,
+    find_disorder,
+    second_clearest,
+)
 from tests.evaluation.test_alignment import half_permuted, sentences
 from tests.support.alignment_bound import Oracle
 from tests.support.misaligned import disorders
@@ -32,6 +41,53 @@ def test_weak_matches_like_those_with_own_lines_tell_a_permutation(seed):
     joined = [" ".join(text) for text in references]
     assert find_disorder(outputs, joined) is None
     assert not find_disorder(half_permuted(outputs, seed), joined).is_unrelated
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_references_that_share_beginnings_hide_no_permutation_of_what_fits_one_line(seed):
+    """Six of ten references begin like another, and so match each other; the outputs, right at
+    their beginning, still fit their own lines best.
+    """
+    rng = random.Random(seed)
+    texts = [text.split() for text in sentences(200, seed)]
+    references = texts[:100]
+    for i in range(0, 60, 2):
+        n = int(0.6 * len(references[i]))
+        references[i + 1] = [*references[i][:n], *references[i + 1][n:]]
+    rng.shuffle(references)
+    n_right = [round(0.45 * len(words)) for words in references]
+    outputs = [
+        " ".join([*words[:n], *other[n:]])
+        for words, other, n in zip(references, texts[100:], n_right, strict=True)
+    ]
+    joined = [" ".join(words) for words in references]
+    assert find_disorder(outputs, joined) is None
+    assert not find_disorder(half_permuted(outputs, seed), joined).is_unrelated
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_chrf_tells_how_many_lines_a_permutation_moved(seed):
+    """So many words are right that the chrF is the lowest that is expected."""
+    rng = random.Random(seed)
+    texts = [text.split() for text in sentences(400, seed)]
+    others = [word for text in texts[200:] for word in text]
+    references = [" ".join(text) for text in texts[:200]]
+    for share in np.arange(0.1, 1, 0.02):
+        outputs = [
+            " ".join(word if rng.random() < share else rng.choice(others) for word in text)
+            for text in texts[:200]
+        ]
+        if sacrebleu.corpus_chrf(outputs, [references]).score >= LEAST_CHRF:
+            break
+    for moved in (0.5, 0.7):
+        chosen = rng.sample(range(200), int(moved * 200))
+        order = dict(zip(chosen, rng.sample(chosen, len(chosen)), strict=True))
+        permuted = [outputs[order.get(i, i)] for i in range(200)]
+        found = estimate_share_moved(permuted, references, LEAST_CHRF)
+        assert abs(found - moved) < 0.12
+    assert estimate_share_moved(outputs, references, LEAST_CHRF) == LEAST_MOVED
+    turned = [*outputs[7:], *outputs[:7]]
+    assert estimate_share_moved(turned, references, LEAST_CHRF) == MOST_MOVED
 
 
 @pytest.mark.parametrize("seed", range(3))
