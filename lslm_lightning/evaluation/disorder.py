@@ -209,9 +209,11 @@ def find_disorder(
 
     @cache
     def share_moved() -> float:
+        if least_chrf is None:
+            return LEAST_MOVED
         asked = lines[thin(np.flatnonzero(is_asked))]
-        texts = ([each[i][:n_character] for i in asked] for each in (outputs, references))
-        return LEAST_MOVED if least_chrf is None else estimate_share_moved(*texts, least_chrf)
+        written, right = ([each[i][:n_character] for i in asked] for each in (outputs, references))
+        return estimate_share_moved(written, right, least_chrf)
 
     if is_repetitive:
         found = clear_matches(ref, out, queries, is_written)
@@ -295,8 +297,8 @@ def estimate_share_moved(
         CHRF().corpus_score(outputs, [texts]).score
         for texts in (references, [references[i] for i in order])
     )
-    unmoved = max(0.0, present - by_chance) / max(1.0, least_chrf - by_chance)
-    return min(MOST_MOVED, max(LEAST_MOVED, 1 - unmoved))
+    share_unmoved = (present - by_chance) / max(1.0, least_chrf - by_chance)
+    return min(MOST_MOVED, max(LEAST_MOVED, 1 - share_unmoved))
 
 
 def has_more_than_usual(
