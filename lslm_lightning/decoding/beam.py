@@ -16,6 +16,7 @@ from lslm_lightning.decoding.search import (
     Nested,
     Search,
     Step,
+    best_sums,
     check_call,
     check_ngram,
     check_probabilities,
@@ -118,12 +119,8 @@ def _candidates(log_p: Tensor, running: Tensor, eos_id: int, last: Tensor) -> _C
     """
     (n_source, n_beam) = running.shape
     vocab_size = log_p.size(-1)
-    score = log_p.view(n_source, -1, vocab_size)  # (A, k, V), or (A, 1, V) at first
-    # in place: fresh memory is slow
-    score = (
-        score.add_(running[:, :, None]) if score.size(1) == n_beam else score + running[:, :, None]
-    )
-    score, index = score.flatten(1).topk(2 * n_beam)
+    # (A, k, V), or (A, 1, V) at first
+    score, index = best_sums(log_p.view(n_source, -1, vocab_size), running, 2 * n_beam)
     token = index % vocab_size
     return _Candidates(score, index // vocab_size, token, (token == eos_id) | last[:, None])
 

@@ -184,6 +184,71 @@ def log_probabilities(logits: Tensor) -> Tensor:
     return torch.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
+BLOCK = 64  # neighbouring tokens of which only the most probable one is compared with others
+
+
+def block_maxima(log_p: Tensor) -> Tensor:
+    """Return the maxima (..., V // BLOCK) of whole blocks of neighbouring tokens.
+
+    They are found at the speed of memory, ten times as fast as `topk` or `argmax` of all tokens.
+    """
+    n_block = log_p.size(-1) // BLOCK
+    return log_p[..., : n_block * BLOCK].unflatten(-1, (n_block, BLOCK)).amax(-1)
+
+
+def most_probable(log_p: Tensor) -> Tensor:
+    """Return the token (A,) with the highest log p (A, V) in each row, the first of equal ones."""
+    vocab_size = log_p.size(1)
+    if not log_p.is_cpu or vocab_size < 4 * BLOCK:
+        return log_p.argmax(-1)
+    maxima = block_maxima(log_p)
+    n_block = maxima.size(1)
+    width = n_block * BLOCK
+    best = torch.cat((maxima, log_p[:, width:]), 1).argmax(-1)
+    first = torch.where(best < n_block, best * BLOCK, best + width - n_block)[:, None]  # (A, 1)
+    block = (first + torch.arange(BLOCK)).clamp_(max=vocab_size - 1)
+    return first[:, 0] + log_p.gather(1, block).argmax(-1)
+
+
+def best_sums(log_p: Tensor, running: Tensor, n_best: int) -> tuple[Tensor, Tensor]:
+    """Return the n_best largest sums (A, n_best) of the log p of a token and of its hypothesis, in
+    decreasing order, and their indices: i V + token for beam i.
+
+    The largest sums are in those blocks of tokens whose maxima are the largest.
+
+    Args:
+        log_p: (A, k, V) log p of the next token, or (A, 1, V) of all beams alike. May be
+            overwritten.
+        running: (A, k) log p of the hypotheses.
+    """
+    vocab_size = log_p.size(-1)
+    if not log_p.is_cpu or vocab_size < n_best * BLOCK:
+        in_place = log_p.size(1) == running.size(1)  # fresh memory is slow
+        sums = log_p.add_(running[:, :, None]) if in_place else log_p + running[:, :, None]
+        score, index = sums.flatten(1).topk(n_best)
+        return score, index
+    maxima = block_maxima(log_p) + running[:, :, None]  # (A, k, V // BLOCK)
+    n_block = maxima.size(2)
+    chosen = maxima.flatten(1).topk(n_best, sorted=False).indices  # (A, n_best)
+    beam, block = chosen // n_block, chosen % n_block
+    offset = torch.arange(BLOCK)
+    index = (beam * vocab_size + block * BLOCK)[..., None] + offset  # (A, n_best, BLOCK)
+    source = torch.arange(len(running))[:, None]
+    row = beam if log_p.size(1) > 1 else torch.zeros_like(beam)
+    width = n_block * BLOCK
+    blocks = log_p[..., :width].unflatten(-1, (n_block, BLOCK))[source, row, block]
+    score = (blocks + running.gather(1, beam)[..., None]).flatten(1)
+    index = index.flatten(1)
+    if width < vocab_size:  # the last tokens, which fill no block
+        last = (log_p[..., width:] + running[:, :, None]).flatten(1)
+        tokens = torch.arange(width, vocab_size)
+        starts = torch.arange(running.size(1))[:, None] * vocab_size
+        score = torch.cat((score, last), 1)
+        index = torch.cat((index, (starts + tokens).flatten().expand(len(index), -1)), 1)
+    score, order = score.topk(n_best)
+    return score, index.gather(1, order)
+
+
 def forbid_repeats(log_p: Tensor, history: Tensor, n: int, eos_id: int) -> None:
     """Set log_p (N, V) to -inf for tokens that would repeat an n-gram of the history (N, t).
     `eos_id` stays allowed, so that a hypothesis can always end.

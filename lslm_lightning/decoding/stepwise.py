@@ -21,6 +21,7 @@ from lslm_lightning.decoding.search import (
     check_probabilities,
     forbid_repeats,
     log_probabilities,
+    most_probable,
     no_sync,
     reorder,
     rows_to_keep,
@@ -194,7 +195,7 @@ class Greedy(Stepwise):
         check_ngram(self.no_repeat_ngram)
 
     def choose(self, log_p: Tensor, key: Tensor | None) -> Tensor:
-        return log_p.argmax(-1)
+        return most_probable(log_p)
 
 
 @dataclass(frozen=True)
