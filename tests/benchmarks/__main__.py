@@ -31,6 +31,7 @@ ORDER = (
     "exports_litert",
     "mlflow_models",
     "beam_speed",
+    "search_speed",
     "exports_speed",
     "serving",
     "serving_clients",
