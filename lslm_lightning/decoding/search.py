@@ -190,10 +190,11 @@ BLOCK = 64  # neighbouring tokens of which only the most probable one is compare
 def block_maxima(log_p: Tensor) -> Tensor:
     """Return the maxima (..., V // BLOCK) of whole blocks of neighbouring tokens.
 
-    They are found at the speed of memory, ten times as fast as `topk` or `argmax` of all tokens.
+    On a CPU they are found far faster than `topk` or `argmax` of all tokens.
     """
     n_block = log_p.size(-1) // BLOCK
-    return log_p[..., : n_block * BLOCK].unflatten(-1, (n_block, BLOCK)).amax(-1)
+    whole = log_p[..., : n_block * BLOCK]
+    return torch.unflatten(whole, -1, (n_block, BLOCK)).amax(-1)
 
 
 def most_probable(log_p: Tensor) -> Tensor:
@@ -236,7 +237,7 @@ def best_sums(log_p: Tensor, running: Tensor, n_best: int) -> tuple[Tensor, Tens
     source = torch.arange(len(running))[:, None]
     row = beam if log_p.size(1) > 1 else torch.zeros_like(beam)
     width = n_block * BLOCK
-    blocks = log_p[..., :width].unflatten(-1, (n_block, BLOCK))[source, row, block]
+    blocks = torch.unflatten(log_p[..., :width], -1, (n_block, BLOCK))[source, row, block]
     score = (blocks + running.gather(1, beam)[..., None]).flatten(1)
     index = index.flatten(1)
     if width < vocab_size:  # the last tokens, which fill no block
