@@ -339,6 +339,22 @@ def mlflow_models(figures: Figures) -> tuple[Sequence[str], Rows]:
     return parts("a registered model, against lslm generate", keys)(rows)
 
 
+def canaries(figures: Figures) -> tuple[Sequence[str], Rows]:
+    """Return the table of canaries in a training corpus, by the number of their copies."""
+    planted: dict[int, list[Settings]] = {}
+    for canary in figures["canaries"]["canaries"]:
+        planted.setdefault(canary["copies"], []).append(canary)
+    rows = [
+        (
+            f"{copies}",
+            statistics.fmean(each["exposure"] for each in found),
+            100 * statistics.fmean(each["greedy"] or each["beam"] for each in found),
+        )
+        for copies, found in sorted(planted.items())
+    ]
+    return aligned(rows, "copies", "mean exposure, bits", "extracted, %")
+
+
 def all_numbers(figures: Figures) -> tuple[Sequence[str], Rows]:
     """Return the table of a benchmark that has no table of its own: the numbers of each part."""
     keys = {
@@ -353,6 +369,19 @@ def all_numbers(figures: Figures) -> tuple[Sequence[str], Rows]:
 TABLES: dict[str, tuple[Maker, ...]] = {
     "aeslc": (trained,),
     "an4": (an4,),
+    "audit": (
+        canaries,
+        parts(
+            "audit",
+            {
+                "parameters": "n_parameter",
+                "training texts": "n_training_text",
+                "seconds": "seconds",
+                "processor seconds": "processor_seconds",
+            },
+            lambda found: "n_parameter" in found,
+        ),
+    ),
     "beam_speed": (race("transformers' generate", "sentences/s", "transformers"),),
     "chinese_sweep": (sweep,),
     "ctc_speed": (

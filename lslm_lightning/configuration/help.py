@@ -50,6 +50,7 @@ JOB = HelpSection(
         "root": "folder of runs: ROOT/<task>/<name>-<id>",
         "minutes": "train for this long instead of max_steps",
         "average": "average the weights of N checkpoints",
+        "average_of": "which: the last or the best checkpoints",
         "keep_last": "how many of the last checkpoints to keep",
         "keep_best": "how many of the best checkpoints to keep",
         "save_every_steps": "save a checkpoint every N steps",
@@ -126,8 +127,7 @@ OPTIONS = {
     "--trust": "let a run not started here name any class",
 }
 MORE = {
-    "--help CLASS": "settings of a class, e.g. Transformer",
-    "--help all": "all settings of a run",
+    "--help all": "all settings; --help CLASS: of a class",
     "--trainer.help": "all settings of the Trainer; --job.help",
     "--model.help": "classes for a key; --data.help, ...",
 }

@@ -1,9 +1,8 @@
 """Linear maps that meet few numbers of rows in half precision on a CPU.
 
-There, oneDNN compiles kernels for each new shape of a matrix product: 2 ms and 0.8 MB for a small
-one, 20 ms and 3 MB for one with 6,000 words, on a processor with AMX. Batches of sentences hardly
-ever have as many tokens as another, so that a training step compiled longer than it computed, and
-its memory grew by 5 MB. Rows of zeros up to a round number make the same kernels serve again.
+There, oneDNN compiles kernels for each new shape of a matrix product. On a processor with AMX, one
+takes 2 ms and 0.8 MB, and with 6,000 words 20 ms and 3 MB. Hardly any batch of sentences has as
+many tokens as another. Rows of zeros up to a round number let the same kernels serve again.
 """
 
 from typing import Protocol
@@ -78,7 +77,7 @@ class PaddedLinear(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
-class Saved(Protocol):
+class SavedRows(Protocol):
     """Values that a forward pass saves for the backward pass."""
 
     saved_tensors: tuple[Tensor, Tensor]
@@ -95,7 +94,7 @@ class PaddedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Saved, x: Tensor, weight: Tensor, bias: Tensor | None, low: torch.dtype
+        ctx: SavedRows, x: Tensor, weight: Tensor, bias: Tensor | None, low: torch.dtype
     ) -> Tensor:
         with torch.autocast("cpu", enabled=False):
             rows = padded_rows(x.flatten(0, -2), low)
@@ -108,7 +107,7 @@ class PaddedProduct(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Saved, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: SavedRows, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, matrix = ctx.saved_tensors
         x_dtype, weight_dtype, bias_dtype = ctx.dtypes
         x_grad = weight_grad = bias_grad = None
