@@ -55,7 +55,7 @@ def test_references_that_share_beginnings_hide_no_permutation_of_what_fits_one_l
         n = int(0.6 * len(references[i]))
         references[i + 1] = [*references[i][:n], *references[i + 1][n:]]
     rng.shuffle(references)
-    n_right = [round(0.45 * len(words)) for words in references]
+    n_right = [round(0.5 * len(words)) for words in references]
     outputs = [
         " ".join([*words[:n], *other[n:]])
         for words, other, n in zip(references, texts[100:], n_right, strict=True)
