@@ -80,12 +80,13 @@ class PaddedLinear(nn.Linear):
 class SavedRows(Protocol):
     """Values that a forward pass saves for the backward pass."""
 
-    saved_tensors: tuple[Tensor, Tensor]
+    saved_tensors: tuple[Tensor | None, Tensor | None]
     needs_input_grad: tuple[bool, ...]
     shape: torch.Size
+    low: torch.dtype
     dtypes: tuple[torch.dtype, torch.dtype, torch.dtype | None]
 
-    def save_for_backward(self, *tensors: Tensor) -> None:
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Save tensors."""
 
 
@@ -100,10 +101,12 @@ class PaddedProduct(torch.autograd.Function):
             rows = padded_rows(x.flatten(0, -2), low)
             matrix = weight.to(low)
             y = F.linear(rows, matrix, None if bias is None else bias.to(low))
-        ctx.save_for_backward(rows, matrix)
+        of_x, of_weight, *_ = ctx.needs_input_grad
+        ctx.save_for_backward(rows if of_weight else None, matrix if of_x else None)
         ctx.shape = x.shape
+        ctx.low = low
         ctx.dtypes = (x.dtype, weight.dtype, None if bias is None else bias.dtype)
-        return y[: x.numel() // x.size(-1)].view(*x.shape[:-1], -1)
+        return y[: x.shape[:-1].numel()].view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
@@ -113,10 +116,10 @@ class PaddedProduct(torch.autograd.Function):
         x_grad = weight_grad = bias_grad = None
         with torch.autocast("cpu", enabled=False):
             flat = gradient.flatten(0, -2)
-            padded = padded_rows(flat, rows.dtype)
-            if ctx.needs_input_grad[0]:
+            padded = padded_rows(flat, ctx.low)
+            if matrix is not None:
                 x_grad = (padded @ matrix)[: len(flat)].view(ctx.shape).to(x_dtype)
-            if ctx.needs_input_grad[1]:
+            if rows is not None:
                 weight_grad = (padded.T @ rows).to(weight_dtype)
             if ctx.needs_input_grad[2]:
                 bias_grad = padded.sum(0).to(bias_dtype)

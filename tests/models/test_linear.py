@@ -63,6 +63,19 @@ def test_only_what_is_trained_has_a_gradient():
     torch.testing.assert_close(layer.bias.grad, torch.full((40,), 33.0))
 
 
+def test_a_frozen_weight_keeps_no_inputs_and_a_first_layer_no_weight():
+    layer, _ = both(bias=True)
+    x = torch.randn(33, D, requires_grad=True)
+
+    def saved(y):
+        return [None if each is None else each.shape for each in y.grad_fn.saved_tensors]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert saved(layer(x.detach())) == [(48, D), None]
+        layer.weight.requires_grad_(False)
+        assert saved(layer(x)) == [None, (40, D)]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_full_precision_is_not_padded(dtype):
     rows = torch.randn(33, D, dtype=dtype)
