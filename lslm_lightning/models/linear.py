@@ -106,7 +106,8 @@ class PaddedProduct(torch.autograd.Function):
         ctx.shape = x.shape
         ctx.low = low
         ctx.dtypes = (x.dtype, weight.dtype, None if bias is None else bias.dtype)
-        return y[: x.shape[:-1].numel()].view(*x.shape[:-1], -1)
+        # a tensor of its own: torch refuses changes in place of views that a function returns
+        return y[: x.shape[:-1].numel()].view(*x.shape[:-1], -1).data
 
     @staticmethod
     @once_differentiable

@@ -76,6 +76,21 @@ def test_a_frozen_weight_keeps_no_inputs_and_a_first_layer_no_weight():
         assert saved(layer(x)) == [None, (40, D)]
 
 
+@pytest.mark.parametrize("n_row", [16, 33])
+def test_the_result_can_be_changed_in_place(n_row):
+    found = []
+    for layer in both(bias=True):
+        x = torch.randn(n_row, D, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(x)
+            y.mul_(2)
+            y[1:].tanh_()
+        y.sum().backward()
+        found.append((y, x.grad, layer.weight.grad))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0.02, atol=0.02)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_full_precision_is_not_padded(dtype):
     rows = torch.randn(33, D, dtype=dtype)
