@@ -45,11 +45,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         weight: (D', D) matrix W.
         bias: (D',) bias b; None for none.
     """
-    low = half_precision(x)
+    low = half_precision(x, weight)
     if (
         low is None
         or type(weight) not in (Tensor, nn.Parameter)  # of a process's own, not sharded
-        or rounded(n := x.numel() // x.size(-1)) == n
+        or rounded(n := x.shape[:-1].numel()) == n
         or torch.compiler.is_compiling()
     ):
         return F.linear(x, weight, bias)
@@ -59,15 +59,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y
 
 
-def half_precision(x: Tensor) -> torch.dtype | None:
-    """Return the half precision in which a CPU computes a product of x; None for another
-    precision or device.
+def half_precision(x: Tensor, weight: Tensor) -> torch.dtype | None:
+    """Return the half precision in which a CPU computes x W^T; None for another precision or
+    device, and for a product that torch refuses.
     """
     if x.device.type != "cpu":
         return None
     if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
         return torch.get_autocast_dtype("cpu")
-    return x.dtype if x.dtype in HALF else None
+    return x.dtype if x.dtype in HALF and x.dtype == weight.dtype else None
 
 
 class PaddedLinear(nn.Linear):

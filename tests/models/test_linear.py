@@ -91,6 +91,13 @@ def test_the_result_can_be_changed_in_place(n_row):
         torch.testing.assert_close(ours, theirs, rtol=0.02, atol=0.02)
 
 
+@pytest.mark.parametrize("n_row", [16, 33])
+def test_a_weight_in_another_precision_is_refused_whatever_the_number_of_rows(n_row):
+    layer, _ = both(bias=True)
+    with pytest.raises(RuntimeError, match="same dtype"):
+        layer(torch.randn(n_row, D).bfloat16())
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_full_precision_is_not_padded(dtype):
     rows = torch.randn(33, D, dtype=dtype)
