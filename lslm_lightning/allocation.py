@@ -6,7 +6,9 @@ import sys
 M_TRIM_THRESHOLD = -1  # names and numbers of glibc's malloc.h
 M_MMAP_THRESHOLD = -3
 KEPT = 2**30  # bytes of free memory at the end of the heap that stay with the process
-LARGEST = 2**28  # bytes of a block that goes back to the system as soon as it is freed
+# bytes of a block that goes back to the system as soon as it is freed: as many as glibc accepts,
+# whose older versions set a limit
+LARGEST = (2**28, 2**25)
 VARIABLES = (
     "GLIBC_TUNABLES",
     "MALLOC_MMAP_THRESHOLD_",
@@ -31,4 +33,7 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(M_TRIM_THRESHOLD, KEPT) and mallopt(M_MMAP_THRESHOLD, LARGEST))
+    # first: one threshold alone would end that glibc raises the other as it sees fit
+    if not any(mallopt(M_MMAP_THRESHOLD, largest) for largest in LARGEST):
+        return False
+    return bool(mallopt(M_TRIM_THRESHOLD, KEPT))
