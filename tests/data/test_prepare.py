@@ -220,6 +220,25 @@ def wait_for(folder: Path, n_shard: int, process: subprocess.Popen) -> dict[str,
     return {name: (folder / name).stat().st_mtime_ns for name in names}
 
 
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="pipes have no names")
+def test_names_may_come_through_a_pipe(tmp_path, capfd):
+    """Which can be read only once."""
+    (tmp_path / "texts.txt").write_text("Ann Lee came\nand Ann Lee left\n")
+    reading, writing = os.pipe()
+    os.write(writing, b"Ann Lee\n")
+    os.close(writing)
+    words = ["--vocab-size=300", "--redact-personal-data=name", f"--names=/dev/fd/{reading}"]
+    try:
+        output = ["--output", str(tmp_path / "ids")]
+        status = main(["data", "prepare", str(tmp_path / "texts.txt"), *words, *output])
+    finally:
+        os.close(reading)
+    said = capfd.readouterr()
+    assert status == 0, said.err
+    assert "name 2" in said.out
+    assert "Ann" not in (tmp_path / "ids" / TOKENIZER).read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
