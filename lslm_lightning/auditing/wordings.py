@@ -156,7 +156,8 @@ def _may_ask(found: re.Match[str]) -> bool:
 
 def regional_names(texts: list[str], region: str, draw: random.Random) -> dict[str, str]:
     """Return a name of a region for each name of `wordings.yaml` that occurs in texts, of the same
-    gender and in the same script.
+    gender and in the same script. Two names never become one: where a region has too few, the last
+    ones are kept.
 
     Args:
         region: name of the region, such as "Arabic names".
@@ -169,7 +170,7 @@ def regional_names(texts: list[str], region: str, draw: random.Random) -> dict[s
         others = [
             other
             for other in known.names[region][gender]
-            if other not in found and script_of(other[0]) == script_of(name[0])
+            if other not in {*found, *chosen.values()} and script_of(other[0]) == script_of(name[0])
         ]
         if others:
             chosen[name] = draw.choice(others)

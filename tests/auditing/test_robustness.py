@@ -16,6 +16,8 @@ from lslm_lightning.auditing.perturbations import full_width, perturbations, wit
 from lslm_lightning.auditing.robustness import Robustness, compare_losses, drawn, robustness
 from lslm_lightning.auditing.settings import AuditSettings
 from lslm_lightning.auditing.wordings import (
+    names_in,
+    regional_names,
     with_other_contractions,
     with_other_spelling,
     with_similar_characters,
@@ -231,6 +233,16 @@ def test_names_become_those_of_a_region_in_inputs_and_references(region):
     assert found.source == f"{man} saw Mary."
     assert found.references == (f"{man} sah Maria.",)
     assert man != "Tom"
+
+
+@pytest.mark.parametrize("region", wordings().names)
+def test_different_people_keep_different_names(region):
+    text = "Mary, Jane, Laura, John, Tom, Peter, Robert, Mike, 约翰、汤姆、大卫、迈克尔、玛丽、苏珊"
+    for seed in range(20):
+        names = regional_names([text], region, random.Random(seed))
+        assert {"Mary", "John", "玛丽"} <= set(names)
+        people = [names.get(name, name) for name in names_in(text)]
+        assert len(set(people)) == len(people) == 14
 
 
 def test_question_and_passage_are_changed_with_the_source():
