@@ -33,7 +33,7 @@ class Wordings(NamedTuple):
         contractions: what stands for each contraction or for what is contracted, in lower case but
             for "I".
         names: given names by region and gender.
-        longer_names: names that begin with one of these, and are others.
+        longer_names: names that have one of these in them, and are others.
     """
 
     similar: Mapping[str, str]
@@ -179,7 +179,7 @@ def regional_names(texts: list[str], region: str, draw: random.Random) -> dict[s
 
 @cache
 def _name_list() -> NameList:
-    """Return the list of all names, and of the longer ones that begin with them."""
+    """Return the list of all names, and of the longer ones that have them in them."""
     return NameList((*wordings().all_names, *wordings().longer_names))
 
 

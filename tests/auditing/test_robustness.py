@@ -235,6 +235,17 @@ def test_names_become_those_of_a_region_in_inputs_and_references(region):
     assert man != "Tom"
 
 
+def test_longer_names_are_not_cut_in_two():
+    longer = wordings().longer_names
+    assert all(
+        any(name in each[:-1] or name in each[1:] for name in wordings().all_names)
+        for each in longer
+    )
+    text = "约翰内斯堡的约翰逊在大卫营，玛丽莲·梦露和张伟丽在圣约翰斯，迈克尔逊和苏珊娜在爱丽丝泉"
+    assert names_in(text) == []
+    assert names_in(text.replace("约翰逊", "约翰")) == ["约翰"]
+
+
 @pytest.mark.parametrize("region", wordings().names)
 def test_different_people_keep_different_names(region):
     text = "Mary, Jane, Laura, John, Tom, Peter, Robert, Mike, 约翰、汤姆、大卫、迈克尔、玛丽、苏珊"
