@@ -33,7 +33,8 @@ P = 0.05
 LARGE = 0.1  # share of the score that must be lost for a person to look at it
 LIMITS = (
     "The changes are made by rules: what people mistype, and how often, differs.",
-    "References stay as they are. A change that alters the meaning counts as a loss as well.",
+    "References stay as they are, but for given names of regions. A change that alters the "
+    "meaning counts as a loss as well.",
     "Few words are exchanged: spelling, contractions and given names of short lists. Dialects, "
     "accents and noise other than white are not measured.",
 )
