@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lslm_lightning.serving.idle_memory import give_back_memory
 from tests.benchmarks.benchmark import Check, Figures
 from tests.benchmarks.job import JobError, environment_of
 
@@ -116,6 +117,7 @@ def measured(work: Work, repeats: bool = False) -> Cost:
     """The cost of a work in this process and its workers; the least time of works that are done
     several times.
     """
+    give_back_memory()  # what was freed before, and would be used again unseen
     reset_peak()
     before = memory("VmRSS")
     seconds: list[float] = []
