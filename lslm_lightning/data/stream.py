@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lslm_lightning.corpora.archives import BUFFER, bare_name, refused_where_damaged, unpacked
 from lslm_lightning.corpora.arrow_records import read_arrow, read_parquet
@@ -60,8 +60,6 @@ class Stream:
     empty: Literal["refuse", "keep", "drop"] = "refuse"
     redact_personal_data: str | None = None
     names: str | None = None
-
-    redaction_settings: ClassVar = ("data.stream.redact_personal_data", "data.stream.names")
 
     @cached_property
     def files(self) -> list[tuple[str, int]]:
@@ -114,7 +112,8 @@ class Stream:
             ValueError: a kind is unknown, or kinds and names do not fit together.
             OSError: the file of names cannot be read.
         """
-        return chosen_finder(self.redact_personal_data, self.names, *self.redaction_settings)
+        kinds, names = "data.stream.redact_personal_data", "data.stream.names"
+        return chosen_finder(self.redact_personal_data, self.names, kinds, names)
 
     def redacted(self, text: str) -> str:
         """Return a text with placeholders for the personal data that are to be redacted."""
@@ -272,12 +271,6 @@ class Stream:
         """Return the first `n` texts, redacted, or all if there are fewer."""
         texts = (text for shard in range(self.n_shard) for text in self.documents(shard))
         return [self.redacted(text) for text in islice(texts, n)]
-
-
-class PreparedStream(Stream):
-    """Texts that `lslm data prepare` reads."""
-
-    redaction_settings = ("--redact-personal-data", "--names")
 
 
 def local_sizes(paths: Iterable[Path]) -> dict[str, int]:

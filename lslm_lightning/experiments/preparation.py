@@ -34,17 +34,14 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
         if getattr(own, name) <= 0:
             raise ValueError(f"--{name.replace('_', '-')}={getattr(own, name)} must be more than 0")
     from lslm_lightning.data.prepare import Progress, prepare
-    from lslm_lightning.data.stream import PreparedStream
+    from lslm_lightning.data.redaction import chosen_finder
+    from lslm_lightning.data.stream import Stream
 
-    stream = PreparedStream(
-        own.source,
-        own.column,
-        own.split,
-        empty=own.empty,
-        redact_personal_data=own.redact_personal_data,
-        names=None if own.names is None else str(own.names),
+    redacts = chosen_finder(
+        own.redact_personal_data, own.names, "--redact-personal-data", "--names"
     )
-    redacts = stream.finder
+    stream = Stream(own.source, own.column, own.split, empty=own.empty)
+    vars(stream)["finder"] = redacts  # names may come through a pipe, which is read once
     if not stream.files:
         import_without_torch()
     console.print(f"{own.source}: {stream.n_shard} files or parts", soft_wrap=True)
