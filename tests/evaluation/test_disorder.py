@@ -21,6 +21,13 @@ from tests.support.alignment_bound import Oracle
 from tests.support.misaligned import disorders
 
 
+def share_beginnings(references, n, share):
+    """Give every second of the first n references this share of the words before it."""
+    for i in range(0, n, 2):
+        n_word = int(share * len(references[i]))
+        references[i + 1] = [*references[i][:n_word], *references[i + 1][n_word:]]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_weak_matches_like_those_with_own_lines_tell_a_permutation(seed):
     """A quarter of the words is right; some references share their beginning with another, and so
@@ -29,9 +36,7 @@ def test_weak_matches_like_those_with_own_lines_tell_a_permutation(seed):
     rng = random.Random(seed)
     texts = [text.split() for text in sentences(400, seed)]
     references = texts[:200]
-    for i in range(0, 50, 2):
-        n = int(0.3 * len(references[i]))
-        references[i + 1] = [*references[i][:n], *references[i + 1][n:]]
+    share_beginnings(references, 50, 0.3)
     rng.shuffle(references)
     others = [word for text in texts[200:] for word in text]
     outputs = [
@@ -51,9 +56,7 @@ def test_references_that_share_beginnings_hide_no_permutation_of_what_fits_one_l
     rng = random.Random(seed)
     texts = [text.split() for text in sentences(200, seed)]
     references = texts[:100]
-    for i in range(0, 60, 2):
-        n = int(0.6 * len(references[i]))
-        references[i + 1] = [*references[i][:n], *references[i + 1][n:]]
+    share_beginnings(references, 60, 0.6)
     rng.shuffle(references)
     n_right = [round(0.5 * len(words)) for words in references]
     outputs = [
