@@ -126,7 +126,8 @@ class DeferredPackage:
     def complete(self) -> "ModuleType":
         """Import the rest of the package, and return it.
 
-        Python's own locks of imports let other threads wait.
+        Threads wait for the one that imports it. As with any package, one that asks for a module
+        in the meantime may get an ImportError.
         """
         with self._lock:
             if self._is_waiting:
